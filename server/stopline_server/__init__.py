@@ -1,0 +1,1 @@
+"""Stopline: the consent service of a text-messaging platform."""
