@@ -1,0 +1,1 @@
+"""Where consent is kept: one protocol, and the stores that speak it."""
