@@ -1,0 +1,1 @@
+"""The transport: bytes to values, a call, values to bytes."""

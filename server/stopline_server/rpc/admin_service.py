@@ -1,0 +1,20 @@
+"""AdminService: people and back offices."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from stopline.v1 import admin_service_pb2 as pb
+from stopline_server.rpc.limits import Limits
+
+
+class AdminService:
+    """The handlers, named as the RPCs are. See protos/stopline/v1/admin_service.proto for what they promise."""
+
+    def __init__(self, limits: Limits, schema_revision: str) -> None:
+        self._limits = limits
+        self._schema_revision = schema_revision
+
+    async def GetServerInfo(self, _request: pb.GetServerInfoRequest) -> pb.GetServerInfoResponse:  # noqa: N802
+        """What this server is, and the limits that it keeps."""
+        return pb.GetServerInfoResponse(version=version("stopline-server"))
