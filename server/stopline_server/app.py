@@ -137,7 +137,9 @@ class App:
 
     async def _check_schema(self) -> None:
         url = self._settings.database_url
-        revision = await migrations.read_revision(url)
+        # The question has a bound; the work has none of its own: another server may be at it, for as long as it takes.
+        async with asyncio.timeout(self._settings.database_timeout_s):
+            revision = await migrations.read_revision(url)
         state = migrations.state_of(revision)
         when = self._settings.migrate_on_start
         own = self._embedded or state is migrations.SchemaState.EMPTY

@@ -41,8 +41,9 @@ def reserve(address: Address) -> tuple[socket.socket, Address]:
     """Take an address for this server, and let its own workers share it.
 
     Workers bind with SO_REUSEPORT, and so would a second server: it would silently get half of the calls. So the
-    address is first bound without that option, which fails if anybody has it, and the option is set afterwards, which
-    lets sockets of this user's processes that set it too join. The socket never listens: it gets no connection.
+    address is first bound by a socket without that option, which fails if anybody is there, and the option is set
+    afterwards, which lets a second socket join: that one is kept. It has no SO_REUSEADDR, so that nobody who asks
+    without SO_REUSEPORT can join it, as our own first question does. It never listens: it gets no connection.
 
     Returns:
         The socket to keep open for as long as the server runs, and the address with its real port.
@@ -56,9 +57,12 @@ def reserve(address: Address) -> tuple[socket.socket, Address]:
         raise ListenError(f"cannot listen on {address}: {error.strerror}") from None
     holder = socket.socket(family, kind, proto)
     try:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart meets connections in TIME_WAIT
-        holder.bind(where)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with socket.socket(family, kind, proto) as asker:
+            asker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart meets connections in TIME_WAIT
+            asker.bind(where)
+            asker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(asker.getsockname())
     except OSError as error:
         holder.close()
         why = "it is in use" if error.errno == errno.EADDRINUSE else (error.strerror or "it cannot be bound")

@@ -10,9 +10,11 @@ import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
 
 from stopline_server.listen import parse_listen
 
@@ -38,12 +40,28 @@ class KeywordScope(StrEnum):
     PROGRAM = "program"
 
 
-def _blank_is_default(value: object) -> object:
+def _stripped(value: object) -> object:
     # An empty environment variable is what a compose file leaves where nothing was set.
     return value.strip() if isinstance(value, str) else value
 
 
-Text = Annotated[str, BeforeValidator(_blank_is_default)]
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _require_url(value: str, schemes: tuple[str, ...], example: str) -> str:
+    """Return a store's URL if it can be read. It is not repeated in the error: it may hold a password."""
+    try:
+        parts = urlsplit(value)
+        readable = parts.scheme in schemes and parts.port != 0
+    except ValueError:
+        readable = False
+    if not readable:
+        raise ValueError(f"no URL of this kind: write {example}, with what is special in a password percent-encoded")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_stripped)]
 
 
 class Settings(BaseSettings):
@@ -88,15 +106,20 @@ class Settings(BaseSettings):
         200, ge=1, le=5_000, description="milliseconds to wait for Redis before Postgres is asked"
     )
     shutdown_grace_s: float = Field(10.0, ge=0, le=600, description="seconds that calls in progress get to finish")
-    log_level: Annotated[str, BeforeValidator(str.upper)] = Field(
+    log_level: Annotated[str, BeforeValidator(_upper)] = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="`debug`, `info`, `warning` or `error`"
     )
 
     @classmethod
+    @override
     def settings_customise_sources(
-        cls, _settings_cls: type[BaseSettings], /, init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:  # fmt: skip
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags and environment only: a `.env` in whatever folder the server was started in is no setting of it."""
         return init_settings, env_settings
 
@@ -109,17 +132,14 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: str) -> str:
-        # Not repeated in the error: it may hold a password.
-        if value and not value.startswith(("postgresql://", "postgres://")):
-            raise ValueError("not a Postgres URL: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-        return value
+        example = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        return value and _require_url(value, ("postgresql", "postgres"), example)
 
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, value: str) -> str:
-        if value and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("not a Redis URL: write redis://HOST:PORT/0, rediss://… or unix:///PATH")
-        return value
+        example = "redis://HOST:PORT/0, rediss://… or unix:///PATH"
+        return value and _require_url(value, ("redis", "rediss", "unix"), example)
 
 
 def load_settings(flags: dict[str, Any], config: Path | None = None) -> Settings:

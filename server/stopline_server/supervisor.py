@@ -24,15 +24,21 @@ from stopline_server.embedded import EmbeddedServers
 from stopline_server.listen import Address, parse_listen, reserve
 from stopline_server.settings import Settings
 
+COMMAND = (sys.executable, "-m", "stopline_server.worker")
 _TICK_S = 0.25
 _RESTARTS = 5
 _RESTARTS_WITHIN_S = 60.0
-"""A worker that dies is replaced, but one that keeps dying ends the service: its reason must be seen."""
+"""A part that dies is started again, but if that goes on the service ends: the reason must be seen."""
 _STOP_MARGIN_S = 5.0
+_CHUNK_BYTES = 65_536
 
 
 class ServeError(Exception):
     """The service cannot start or go on; one line says why and what to do."""
+
+
+def _say(line: str) -> None:
+    print(f"stopline: {line}", file=sys.stderr, flush=True)  # noqa: T201  # no logger here
 
 
 class _Worker:
@@ -43,15 +49,18 @@ class _Worker:
         # glibc gives each thread an arena of its own and hands none back: 4 times the memory under cancelled calls.
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stopline_server.worker"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            bufsize=0,  # a report that waits in a buffer of ours would not wake `select`
             env=environment,
             # Ctrl-C in a terminal goes to the whole group: the workers are stopped by us, in order.
             start_new_session=True,
         )
         self.ready = False
         self.failure = ""
+        self._unread = b""
+        os.set_blocking(self.reports.fileno(), False)
         self._pipe(self.process.stdin).write(payload + b"\n")
         self._pipe(self.process.stdin).flush()
 
@@ -66,12 +75,21 @@ class _Worker:
         return self._pipe(self.process.stdout)
 
     def hear(self) -> None:
-        """Take one report."""
-        line = self.reports.readline()
-        if line:
+        """Take the reports that are there."""
+        while chunk := self.reports.read(_CHUNK_BYTES):
+            *lines, self._unread = (self._unread + chunk).split(b"\n")
+            for line in lines:
+                self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
             report = json.loads(line)
-            self.ready = self.ready or report.get("event") == "ready"
-            self.failure = report.get("failed", self.failure)
+        except ValueError:
+            # A library that prints must not end the service, nor be lost.
+            _say(f"a worker printed {line!r}")
+            return
+        self.ready = self.ready or report.get("event") == "ready"
+        self.failure = report.get("failed", self.failure)
 
     def stop(self, deadline: float) -> None:
         """Ask it to drain, and end it at the deadline."""
@@ -132,7 +150,7 @@ class Supervisor:
             # Workers load while Postgres starts, and wait for it.
             for _ in range(settings.workers):
                 self._spawn(payload)
-            embedded.start()
+            embedded.start(lambda: self._stopping)
             self._watch(embedded, address, payload)
 
     def _payload(self, settings: Settings) -> bytes:
@@ -152,6 +170,10 @@ class Supervisor:
         self._selector.register(ours, selectors.EVENT_READ)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self._stopping:
+            # Whoever asks twice waits for no call in progress. The stores are still stopped in order.
+            for worker in self._workers:
+                worker.process.kill()
         self._stopping = True
 
     def _spawn(self, payload: bytes) -> None:
@@ -166,31 +188,42 @@ class Supervisor:
                 if isinstance(key.data, _Worker):
                     key.data.hear()
             if (death := embedded.poll()) is not None:
-                raise ServeError(str(death))
+                self._forgive(str(death))
+                embedded.start(lambda: self._stopping)
             for worker in [w for w in self._workers if w.process.poll() is not None]:
-                self._bury(worker, payload)
+                self._bury(worker, may_replace=told)
+                self._spawn(payload)
             if not told and all(worker.ready for worker in self._workers):
                 told = True
                 self._on_ready(address, self._settings)
 
-    def _bury(self, worker: _Worker, payload: bytes) -> None:
-        """Replace a dead worker, unless its death says that the next one would die too."""
+    def _bury(self, worker: _Worker, *, may_replace: bool) -> None:
+        """Part from a dead worker.
+
+        Raises:
+            ServeError: A replacement is of no use: what the worker died of would end it too.
+        """
         self._selector.unregister(worker.reports)
         self._workers.remove(worker)
         worker.hear()
         worker.stop(time.monotonic())
-        if self._stopping:
-            return
         code = worker.process.returncode
         why = worker.failure or f"a worker ended with {f'signal {-code}' if code < 0 else f'status {code}'}"
-        now = time.monotonic()
-        if not worker.ready:
+        if not may_replace:
             raise ServeError(why)
+        self._forgive(why)
+
+    def _forgive(self, why: str) -> None:
+        """Note that a part of the service died and will be started again.
+
+        Raises:
+            ServeError: It happens too often.
+        """
+        now = time.monotonic()
         if len(self._deaths) == _RESTARTS and now - self._deaths[0] < _RESTARTS_WITHIN_S:
-            raise ServeError(f"workers keep ending ({_RESTARTS + 1} in {_RESTARTS_WITHIN_S:.0f} s); the last: {why}")
+            raise ServeError(f"parts keep ending ({_RESTARTS + 1} in {_RESTARTS_WITHIN_S:.0f} s); the last: {why}")
         self._deaths.append(now)
-        print(f"stopline: {why}; starting another", file=sys.stderr, flush=True)  # noqa: T201  # no logger here
-        self._spawn(payload)
+        _say(f"{why}; starting it again")
 
     def _stop_workers(self) -> None:
         deadline = time.monotonic() + self._settings.shutdown_grace_s + _STOP_MARGIN_S

@@ -57,7 +57,7 @@ class Line:
     written_at: int
 
 
-class Reused(Exception):
+class ReusedError(Exception):
     """The message id was used before for another text."""
 
 
@@ -99,7 +99,7 @@ class StoreSubject:
         try:
             recorded = await self.store.record(NewEvent(account, phone, level, message_id, at, body, reading))
         except MessageIdReusedError as error:
-            raise Reused from error
+            raise ReusedError from error
         entry = recorded.entry
         action = entry.reading.action if entry else reading.action
         changed = entry.changed if entry else False
@@ -145,7 +145,7 @@ class WireSubject:
             answer = await self.consent.RecordInbound(request)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                raise Reused from error
+                raise ReusedError from error
             raise
         action = consent_pb2.InboundAction.Name(answer.action).removeprefix("INBOUND_ACTION_")
         return Heard(action, answer.consent_changed, answer.duplicate, _status(answer.consent.status), answer.as_of)

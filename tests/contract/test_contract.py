@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from tests.contract.subjects import Reused, Subject
+from tests.contract.subjects import ReusedError, Subject
 
 from stopline_server.domain.verdicts import Verdict
 
@@ -97,7 +97,7 @@ async def test_a_duplicate_changes_nothing_and_answers_as_the_first_time(subject
 @pytest.mark.parametrize(("body", "phone"), [("START", ANN), ("hello", ANN), ("STOP", BOB)])
 async def test_a_message_id_with_another_text_or_sender_is_refused(subject: Subject, body: str, phone: int) -> None:
     await subject.hear(A, ANN, "STOP", "m1", TEN)
-    with pytest.raises(Reused):
+    with pytest.raises(ReusedError):
         await subject.hear(A, phone, body, "m1", TEN + MINUTE)
     assert await subject.verdicts(A, [ANN, BOB]) == [OUT, SENDABLE]
     assert len(await subject.timeline(A, ANN)) == 1

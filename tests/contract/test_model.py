@@ -1,4 +1,4 @@
-"""Random histories against a model of a few lines: for each level the latest event decides, the opt-out on equal times."""
+"""Random histories against a model of few lines: at each level the latest event decides, on equal times the opt-out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tests.contract.conftest import open_subject
-from tests.contract.subjects import Reused, Subject
+from tests.contract.subjects import ReusedError, Subject
 
 from stopline_server.domain.verdicts import Verdict
 
@@ -95,7 +95,7 @@ class Histories(RuleBasedStateMachine):
     def reuse(self, data: st.DataObject, body: str) -> None:
         phone, first, message, at, program = data.draw(st.sampled_from(self.sent))
         if first != body:
-            with pytest.raises(Reused):
+            with pytest.raises(ReusedError):
                 self.do(self.subject.hear(self.account, phone, body, message, at, program))
 
     @invariant()

@@ -1,4 +1,4 @@
-"""The main job at the size of a day: 200,000 numbers in mixed spellings, 4,000 STOPs, 400 STARTs, every verdict checked."""
+"""The main job at a day's size: 200,000 numbers in mixed spellings, 4,000 STOPs, 400 STARTs, every verdict checked."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -84,7 +84,7 @@ async def filled(cache: CacheStore, truth: Truth) -> None:
 
 
 @pytest.fixture
-def valkey(tmp_path: Path) -> AsyncIterator[ValkeyServer]:
+def valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     with ValkeyServer(tmp_path / "valkey") as server:
         yield server
 

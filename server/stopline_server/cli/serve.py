@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,7 +19,7 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared wit
 
 
 def serve(flags: dict[str, Any], config: Path | None) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM; a second one does not wait for calls in progress.
 
     Args:
         flags: Settings given on the command line; None where one was not.
@@ -31,20 +30,9 @@ def serve(flags: dict[str, Any], config: Path | None) -> None:
     """
     settings = settings_from(flags, config)
     try:
-        _Hurrying(settings, _tell_ready).run()
+        Supervisor(settings, _tell_ready).run()
     except (ServeError, ListenError, EmbeddedError) as error:
         raise Failure(str(error), Exit.FAILED) from None
-
-
-class _Hurrying(Supervisor):
-    """Waits for calls in progress at the first Ctrl-C or SIGTERM, and no longer at the second."""
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self._stopping:
-            # The stores are still stopped in order: what was acknowledged is on the disk.
-            for worker in self._workers:
-                worker.process.kill()
-        super()._on_signal(_number, _frame)
 
 
 def settings_from(flags: dict[str, Any], config: Path | None) -> Settings:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -136,14 +136,14 @@ class Server(abc.ABC):
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedError(f"{self.name} cannot be started: {error}") from error
 
-    def wait_ready(self) -> None:
-        """Wait until a client would be served.
+    def wait_ready(self, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Wait until a client would be served, or the caller gives up.
 
         Raises:
             EmbeddedError: It ended instead, or took too long.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._is_ready():
+        while not self._is_ready() and not give_up():
             if (exit_ := self.poll()) is not None:
                 raise EmbeddedError(str(exit_))
             if time.monotonic() >= deadline:

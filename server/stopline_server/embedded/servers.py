@@ -1,5 +1,6 @@
 """The embedded servers of one ``stopline serve``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -48,8 +49,11 @@ class EmbeddedServers:
             raise EmbeddedError("Valkey is not among the embedded servers")
         return self.valkey.url
 
-    def start(self) -> None:
-        """Start the servers side by side and wait until all of them answer.
+    def start(self, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Start the servers that do not run, side by side, and wait until all of them answer.
+
+        Args:
+            give_up: Asked while waiting: whether the caller no longer wants them; ``stop`` follows then.
 
         Raises:
             EmbeddedError: One cannot run; the message says why. Nothing is left running.
@@ -58,7 +62,7 @@ class EmbeddedServers:
             for server in self._servers:
                 server.launch()
             for server in self._servers:
-                server.wait_ready()
+                server.wait_ready(give_up)
         except BaseException:
             self.stop()
             raise

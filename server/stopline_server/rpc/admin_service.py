@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.metadata import version
 
 from stopline.v1 import admin_service_pb2 as pb
 from stopline_server.rpc.limits import Limits
+
+_VERSION = version("stopline-server")
 
 
 class AdminService:
@@ -17,4 +20,5 @@ class AdminService:
 
     async def GetServerInfo(self, _request: pb.GetServerInfoRequest) -> pb.GetServerInfoResponse:  # noqa: N802
         """What this server is, and the limits that it keeps."""
-        return pb.GetServerInfoResponse(version=version("stopline-server"))
+        limits = pb.Limits(**asdict(self._limits))
+        return pb.GetServerInfoResponse(version=_VERSION, schema_revision=self._schema_revision, limits=limits)

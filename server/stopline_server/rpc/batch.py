@@ -42,7 +42,7 @@ def question(checks: Checks, request: consent_service_pb2.BatchFilterRequest) ->
     """The question that a request asks, checked."""
     return Question(
         account=checks.id("account_id", request.account_id),
-        context=checks.context(request.context),
+        context=checks.list_context(request.context),
         region=checks.region(request.default_region),
         program=checks.optional_id("program_id", request.program_id),
         skip_duplicates=request.skip_duplicates,

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from stopline_server.domain.phone import is_region, read_phone
 from stopline_server.domain.verdicts import Context
-from stopline_server.errors import FieldError, LimitError, NotBuiltError, RegionError
+from stopline_server.errors import FieldError, LimitError, RegionError
 from stopline_server.rpc.limits import Limits
 
 # Controls have no place in an id: they break logs and keys, and Postgres's text holds no NUL.
@@ -73,8 +73,13 @@ class Checks:
         context = _CONTEXTS.get(value)
         if context is None:
             raise FieldError("context", f"{value} is no SendContext that this server knows")
+        return context
+
+    def list_context(self, value: int) -> Context:
+        """The context of a list, which cannot be the one confirmation of one opt-out."""
+        context = self.context(value)
         if context is Context.OPT_OUT_CONFIRMATION:
-            raise NotBuiltError("the context OPT_OUT_CONFIRMATION is not built yet in this version")
+            raise FieldError("context", "OPT_OUT_CONFIRMATION is of one number; ask IsSendable")
         return context
 
     def time(self, field: str, value: Timestamp) -> int:

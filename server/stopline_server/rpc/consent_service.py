@@ -10,8 +10,8 @@ from stopline.v1 import consent_service_pb2 as pb
 from stopline_server.domain.consent import WHOLE_ACCOUNT, NewEvent
 from stopline_server.domain.keywords import DEFAULT_LEXICON, Reading, read_body
 from stopline_server.domain.phone import read_phone
-from stopline_server.domain.verdicts import Verdict, blocked_since, judge
-from stopline_server.errors import FieldError
+from stopline_server.domain.verdicts import Context, Verdict, blocked_since, judge
+from stopline_server.errors import FieldError, NotBuiltError
 from stopline_server.rpc import batch
 from stopline_server.rpc.checks import Checks
 from stopline_server.rpc.convert import inbound_response, sendable_response
@@ -39,6 +39,8 @@ class ConsentService:
         checks = self._checks
         account = checks.id("account_id", request.account_id)
         context = checks.context(request.context)
+        if context is Context.OPT_OUT_CONFIRMATION:
+            raise NotBuiltError("the context OPT_OUT_CONFIRMATION is not built yet in this version")
         program = checks.optional_id("program_id", request.program_id)
         region = checks.region(request.default_region)
         phone = read_phone(checks.phone_text("phone", request.phone), region)

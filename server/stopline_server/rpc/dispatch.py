@@ -55,7 +55,7 @@ class _Malformed:
 _MALFORMED = _Malformed()
 
 
-def service_handler(descriptor: ServiceDescriptor, service: object, gate: Gate) -> grpc.GenericRpcHandler:
+def service_handler(descriptor: ServiceDescriptor, service: object, gate: Gate) -> grpc.GenericRpcHandler[Any, Any]:
     """All RPCs of a service. One that `service` has no method for answers UNIMPLEMENTED."""
     methods = {method.name: _method_handler(method, service, gate) for method in descriptor.methods}
     return grpc.method_handlers_generic_handler(descriptor.full_name, methods)

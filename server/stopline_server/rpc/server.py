@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from stopline.v1 import admin_service_pb2, consent_service_pb2, timeline_service_pb2
 from stopline_server.rpc.admin_service import AdminService
@@ -45,7 +45,7 @@ class RpcServer:
         """
         self._listen = listen
         self._gate = Gate()
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stub has no aio
         checks = Checks(limits)
         services = {
             "ConsentService": ConsentService(store, checks, program_keywords=program_keywords),
@@ -103,12 +103,12 @@ class RpcServer:
         self._server.add_generic_rpc_handlers((_reflection_v1(names),))
 
 
-def _reflection_v1(names: list[str]) -> grpc.GenericRpcHandler:
+def _reflection_v1(names: list[str]) -> grpc.GenericRpcHandler[Any, Any]:
     """Reflection v1: message for message the same as v1alpha, which is all that the library brings."""
-    servicer = reflection.aio.ReflectionServicer(names)
+    servicer = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]  # its stub has no aio
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
-        request_deserializer=reflection._reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection._reflection_pb2.ServerReflectionResponse.SerializeToString,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     return grpc.method_handlers_generic_handler(_REFLECTION_V1, {"ServerReflectionInfo": method})

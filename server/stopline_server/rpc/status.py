@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 import grpc.aio
@@ -70,7 +70,7 @@ def status_of(error: Exception) -> status_pb2.Status:
     return status_pb2.Status(code=code_pb2.Code.Value(row.code.name), message=message, details=packed)
 
 
-async def abort(context: grpc.aio.ServicerContext, error: Exception) -> NoReturn:
+async def abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
     """End a call with an error."""
     status = status_of(error)
     code = TABLE.get(type(error), INTERNAL).code

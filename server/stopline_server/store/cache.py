@@ -8,6 +8,7 @@ docs/consistency.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -70,9 +71,10 @@ class CacheStore:
 
     async def warm(self, timeout_s: float) -> None:
         """Wait until the copy can be used, or until the time is over: an opt-out before that pays the fence's wait."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while not self.usable and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(_WARM_POLL_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not self.usable:  # noqa: ASYNC110  # two things change it, and this runs once in a life
+                    await asyncio.sleep(_WARM_POLL_S)
 
     @property
     def usable(self) -> bool:

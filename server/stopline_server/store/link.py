@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from stopline_server.store.tasks import end
 
-Argument = bytes | str | int
+Argument = bytes | str | int | float | memoryview[int]
 
 _READ_BYTES = 1 << 18
 _MAX_UNSENT_BYTES = 64 << 20
@@ -96,7 +96,7 @@ class Link:
         self._timeouts = 0
         return answer
 
-    def _send(self, command: Sequence[Argument]) -> asyncio.Future[Any]:
+    def _send(self, command: tuple[Argument, ...]) -> asyncio.Future[Any]:
         writer = self._writer
         if writer is None:
             raise LinkError("there is no connection to Redis")
@@ -105,7 +105,7 @@ class Link:
         loop = asyncio.get_running_loop()
         if not self._unsent:
             loop.call_soon(self._flush)
-        self._unsent.append(hiredis.pack_command(tuple(command)))
+        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub says a tuple of one
         future: asyncio.Future[Any] = loop.create_future()
         self._pending.append(future)
         return future
@@ -142,7 +142,7 @@ class Link:
 
     async def _connect_and_read(self) -> None:
         """Connect, load the scripts, then hand out answers until the connection ends."""
-        connection = self._pool.make_connection()
+        connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's has no types
         try:
             async with asyncio.timeout(2 * self._timeout_s):
                 await connection.connect()
