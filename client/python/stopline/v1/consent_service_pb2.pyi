@@ -296,7 +296,9 @@ class BatchFilterResponse(_message.Message):
     skipped_count: _builtins.int
     """How many are not. The two add up to the number of phones."""
     as_of: _builtins.str
-    """The one state of the account that all the verdicts were computed on."""
+    """Every verdict counts all changes up to this state of the account. One may already count a change that came while
+    the list was answered: who follows WatchConsents from here misses none, and may see such a change once more.
+    """
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedScalarFieldContainer[_consent_pb2.Verdict.ValueType]:
         """One for each phone, in its order, and exactly as many: a client takes a shorter or longer answer as an error. Never

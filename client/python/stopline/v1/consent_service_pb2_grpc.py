@@ -107,7 +107,7 @@ class ConsentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchFilter(self, request, context):
-        """May these numbers be texted? One verdict for each number, in order, all computed on one state of the account.
+        """May these numbers be texted? One verdict for each number, in order.
 
         For more numbers than one call takes, use StreamFilter. A number that is no number, or longer than one can be, is a
         verdict: a bad row does not cost the others their answer.

@@ -69,7 +69,7 @@ class ConsentServiceStub:
     Fails with INVALID_ARGUMENT (an id, the context or the region; a phone over 64 characters), UNAVAILABLE.
     """
     BatchFilter: _grpc.UnaryUnaryMultiCallable[_consent_service_pb2.BatchFilterRequest, _consent_service_pb2.BatchFilterResponse]
-    """May these numbers be texted? One verdict for each number, in order, all computed on one state of the account.
+    """May these numbers be texted? One verdict for each number, in order.
 
     For more numbers than one call takes, use StreamFilter. A number that is no number, or longer than one can be, is a
     verdict: a bad row does not cost the others their answer.
@@ -129,7 +129,7 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     Fails with INVALID_ARGUMENT (an id, the context or the region; a phone over 64 characters), UNAVAILABLE.
     """
     BatchFilter: _aio.UnaryUnaryMultiCallable[_consent_service_pb2.BatchFilterRequest, _consent_service_pb2.BatchFilterResponse]  # type: ignore[assignment]
-    """May these numbers be texted? One verdict for each number, in order, all computed on one state of the account.
+    """May these numbers be texted? One verdict for each number, in order.
 
     For more numbers than one call takes, use StreamFilter. A number that is no number, or longer than one can be, is a
     verdict: a bad row does not cost the others their answer.
@@ -204,7 +204,7 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _consent_service_pb2.BatchFilterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_consent_service_pb2.BatchFilterResponse, _abc.Awaitable[_consent_service_pb2.BatchFilterResponse]]:
-        """May these numbers be texted? One verdict for each number, in order, all computed on one state of the account.
+        """May these numbers be texted? One verdict for each number, in order.
 
         For more numbers than one call takes, use StreamFilter. A number that is no number, or longer than one can be, is a
         verdict: a bad row does not cost the others their answer.
