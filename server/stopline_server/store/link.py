@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from stopline_server.store.tasks import end
 
-Argument = bytes | str | int | float | memoryview[int]
+Argument = bytes | str | int
 
 _READ_BYTES = 1 << 18
 _MAX_UNSENT_BYTES = 64 << 20

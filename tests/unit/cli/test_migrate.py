@@ -65,8 +65,8 @@ def test_the_embedded_database(run: Run, tmp_path: Path) -> None:
         ("postgresql://u:secret@127.0.0.1:1/x", 1, "Postgres at 127.0.0.1:1: it cannot be reached: Connection refused"),
         ("postgresql://u:secret@nothing.invalid/x", 1, "it cannot be reached"),
         ("postgresql:///x?host=/nonexistent", 1, "it cannot be reached: No such file"),
-        ("postgresql://u:secret@h:port/x", 2, "database_url (STOPLINE_DATABASE_URL): not a Postgres URL"),
-        ("mysql://u:secret@h/x", 2, "database_url (STOPLINE_DATABASE_URL): not a Postgres URL"),
+        ("postgresql://u:secret@h:port/x", 2, "database_url (STOPLINE_DATABASE_URL): no URL of this kind"),
+        ("mysql://u:secret@h/x", 2, "database_url (STOPLINE_DATABASE_URL): no URL of this kind"),
     ],
 )
 def test_no_database(run: Run, url: str, status: int, says: str) -> None:

@@ -55,10 +55,10 @@ def test_banner_with_embedded_stores(tmp_path: Path) -> None:
 
 
 def test_banner_with_outside_stores() -> None:
-    settings = load_settings({"database_url": "postgresql://u:secret@db:5432/x", "redis_url": "redis://:secret/@cache"})
+    settings = load_settings({"database_url": "postgresql://u:secret@db:5432/x", "redis_url": "redis://:secret@cache"})
     text = serve.banner(ADDRESS, settings)
     assert "database  outside, db:5432\n" in text
-    assert "cache     outside\n" in text
+    assert "cache     outside, cache\n" in text
     assert "secret" not in text
 
 
