@@ -115,8 +115,9 @@ class _Group:
 class GroupCommit:
     """Records events in groups, each group in one durable transaction."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, timeout_s: float) -> None:
         self._driver = driver
+        self._timeout_s = timeout_s
         self._waiting: list[_Waiting] = []
         self._flusher: asyncio.Task[None] | None = None
         self._closed = False
@@ -129,7 +130,12 @@ class GroupCommit:
         self._waiting.append((event, future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush(), name="group-commit")
-        return await future
+        try:
+            # Behind a group that hangs, a caller waits no longer than for one of its own.
+            async with asyncio.timeout(self._timeout_s):
+                return await future
+        except TimeoutError:
+            raise StoreUnavailableError("the consent store did not answer in time; try again") from None
 
     async def close(self) -> None:
         """Finish what waits, take nothing more."""
@@ -141,7 +147,9 @@ class GroupCommit:
         try:
             while self._waiting:
                 group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
-                await self._commit(group)
+                # Those whose callers were told that it failed are not begun.
+                if group := [waiting for waiting in group if not waiting[1].done()]:
+                    await self._commit(group)
         finally:
             self._flusher = None
 

@@ -82,10 +82,12 @@ class PostgresStore:
         Args:
             database_url: `postgresql://…`, of the primary: a replica's answer may be older than an acknowledged write.
             pool_size: The most connections.
-            timeout_s: The bound on each connect, wait for a connection, and statement, in seconds.
+            timeout_s: The bound on each operation with all its statements, in seconds; a snapshot, which may rightly
+                take longer, has it for each of its steps.
         """
         self._engine = make_engine(database_url, pool_size=pool_size, timeout_s=timeout_s)
-        self._commits = GroupCommit(self._driver)
+        self._timeout_s = timeout_s
+        self._commits = GroupCommit(self._driver, timeout_s)
 
     async def record(self, event: NewEvent) -> Recorded:
         """See `ConsentStore.record`."""
@@ -157,7 +159,8 @@ class PostgresStore:
 
     async def snapshot(self, account: str) -> AsyncIterator[int | list[AccountRow]]:
         """See `CacheableStore.snapshot`."""
-        async with self._driver() as driver, driver.transaction(isolation="repeatable_read", readonly=True):
+        steps = self._driver(bounded=False)
+        async with steps as driver, driver.transaction(isolation="repeatable_read", readonly=True):
             # The snapshot is taken by this first statement, so both are of one moment.
             yield await driver.fetchval("SELECT version FROM account WHERE account_id = $1", account) or 0
             cursor = await driver.cursor(_SNAPSHOT, account)
@@ -168,9 +171,10 @@ class PostgresStore:
                 ]
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+    async def _connection(self, *, bounded: bool = True) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.connect() as connection:
+            # Around everything: the wait for a connection, its probe, a connect in its place, and the statements.
+            async with asyncio.timeout(self._timeout_s if bounded else None), self._engine.connect() as connection:
                 yield connection
         except (*_TRANSIENT, DBAPIError) as error:
             if is_transient(error):
@@ -178,9 +182,9 @@ class PostgresStore:
             raise
 
     @asynccontextmanager
-    async def _driver(self) -> AsyncIterator[Any]:
+    async def _driver(self, *, bounded: bool = True) -> AsyncIterator[Any]:
         """The asyncpg connection below a pooled one. Broken in use, it does not go back into the pool."""
-        async with self._connection() as connection:
+        async with self._connection(bounded=bounded) as connection:
             pooled = await connection.get_raw_connection()
             driver = pooled.driver_connection
             try:
