@@ -38,9 +38,11 @@ check: $(STAMP)  ## lint, types, import contracts, protos, generated code
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against protos/released.binpb
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/python docs/settings.py --check
 
-gen: $(STAMP)  ## generate code from the protos
+gen: $(STAMP)  ## generate code from the protos, and README's settings table
 	$(BIN)/python protos/generate.py
+	$(BIN)/python docs/settings.py
 
 bench: $(STAMP)  ## measure; one of them: make bench ONLY=P3
 	$(BIN)/python -m tests.bench $(ONLY)
