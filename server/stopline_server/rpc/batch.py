@@ -38,13 +38,13 @@ class Question:
     skip_duplicates: bool
 
 
-def question(checks: Checks, request: consent_service_pb2.BatchFilterRequest) -> Question:
-    """The question that a request asks, checked."""
+def question(checks: Checks, request: consent_service_pb2.BatchFilterRequest, path: str = "") -> Question:
+    """The question that a request asks, checked. `path` is where in the message it stands, as in `batch.`."""
     return Question(
-        account=checks.id("account_id", request.account_id),
-        context=checks.list_context(request.context),
-        region=checks.region(request.default_region),
-        program=checks.optional_id("program_id", request.program_id),
+        account=checks.id(f"{path}account_id", request.account_id),
+        context=checks.list_context(request.context, f"{path}context"),
+        region=checks.region(request.default_region, f"{path}default_region"),
+        program=checks.optional_id(f"{path}program_id", request.program_id),
         skip_duplicates=request.skip_duplicates,
     )
 

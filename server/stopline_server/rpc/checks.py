@@ -39,13 +39,14 @@ class Checks:
             raise FieldError(field, "must not hold control characters")
         return value
 
-    def region(self, value: str) -> str:
+    def region(self, value: str, field: str = "default_region") -> str:
         """A default region, or "" for none."""
         if not value:
             return ""
         region = value.upper()
-        if not is_region(region):
-            raise RegionError("default_region", "is no known region; write an ISO 3166-1 alpha-2 code such as US or GB")
+        # Two letters become other letters, and more of them, in some scripts.
+        if not (value.isascii() and is_region(region)):
+            raise RegionError(field, "is no known region; write an ISO 3166-1 alpha-2 code such as US or GB")
         return region
 
     def phone_text(self, field: str, value: str) -> str:
@@ -54,11 +55,11 @@ class Checks:
             raise LimitError(field, f"is over the limit of {self.limits.phone_chars} characters")
         return value
 
-    def phone(self, field: str, value: str, region: str) -> int:
-        """A phone that must be a possible number; the digits of its E.164 form."""
-        phone = read_phone(self.phone_text(field, value), region)
+    def phone(self, field: str, value: str, region: str | None) -> int:
+        """A phone that must be a possible number; the digits of its E.164 form. No region: the request has no field."""
+        phone = read_phone(self.phone_text(field, value), region or "")
         if not phone:
-            hint = "" if region else ", or give a default_region"
+            hint = ", or give a default_region" if region == "" else ""
             raise FieldError(field, f"is not a possible phone number; write E.164 such as +14155550100{hint}")
         return phone
 
@@ -68,18 +69,18 @@ class Checks:
             raise LimitError("body", f"is over the limit of {self.limits.body_bytes} bytes")
         return value
 
-    def context(self, value: int) -> Context:
+    def context(self, value: int, field: str = "context") -> Context:
         """A send context; unspecified is read as DIRECT."""
         context = _CONTEXTS.get(value)
         if context is None:
-            raise FieldError("context", f"{value} is no SendContext that this server knows")
+            raise FieldError(field, f"{value} is no SendContext that this server knows")
         return context
 
-    def list_context(self, value: int) -> Context:
+    def list_context(self, value: int, field: str) -> Context:
         """The context of a list, which cannot be the one confirmation of one opt-out."""
-        context = self.context(value)
+        context = self.context(value, field)
         if context is Context.OPT_OUT_CONFIRMATION:
-            raise FieldError("context", "OPT_OUT_CONFIRMATION is of one number; ask IsSendable")
+            raise FieldError(field, "OPT_OUT_CONFIRMATION is of one number; ask IsSendable")
         return context
 
     def time(self, field: str, value: Timestamp) -> int:

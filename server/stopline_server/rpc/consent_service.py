@@ -64,7 +64,7 @@ class ConsentService:
         seen = BitMap64()
         async for request in requests:
             if asked is None:
-                asked = batch.question(self._checks, request.batch)
+                asked = batch.question(self._checks, request.batch, "batch.")
             else:
                 self._check_same(asked, request.batch)
             self._checks.count("batch.phones", len(request.batch.phones), self._checks.limits.chunk_phones)

@@ -5,6 +5,7 @@ This is done once, when handlers are registered, rather than in interceptors, wh
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
@@ -16,8 +17,8 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from stopline_server.errors import MalformedMessageError, NotBuiltError, StoplineError, StoreUnavailableError
-from stopline_server.rpc.status import abort
+from stopline_server.errors import MalformedMessageError, NotBuiltError, StoreUnavailableError
+from stopline_server.rpc.status import TABLE, abort
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,8 @@ def _unary(
         try:
             gate.check()
             return await run(inputs(request))
+        except asyncio.CancelledError as error:
+            failure = _unless_cancelled(error)
         except Exception as error:  # noqa: BLE001  # the one place where errors become statuses
             failure = error
         return await _fail(context, failure)
@@ -125,6 +128,8 @@ def _streaming(
             async for response in run(inputs(request)):
                 yield response
             return
+        except asyncio.CancelledError as error:
+            failure = _unless_cancelled(error)
         except Exception as error:  # noqa: BLE001  # as above
             failure = error
         await _fail(context, failure)
@@ -132,8 +137,20 @@ def _streaming(
     return call
 
 
+def _unless_cancelled(error: asyncio.CancelledError) -> Exception:
+    """Raise the cancellation of this call again, or give the error that stands for somebody else's.
+
+    A call whose caller left must end with its cancellation, or grpcio leaks it. But one can also come up from below,
+    out of work that the call shared and that was ended: unanswered, its caller would wait for the deadline.
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise error
+    return StoreUnavailableError("the work for this call was ended; do not send, try again")
+
+
 async def _fail(context: Context, error: Exception) -> NoReturn:
-    if not isinstance(error, StoplineError):
+    if type(error) not in TABLE:
         # Where it happened, not what it says: a driver's message may repeat a phone or a body.
         where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
         log.error("internal error", kind=type(error).__name__, where=where)

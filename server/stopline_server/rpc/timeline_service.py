@@ -28,7 +28,7 @@ class TimelineService:
     async def ListTimeline(self, request: pb.ListTimelineRequest) -> pb.ListTimelineResponse:  # noqa: N802
         """The events of a phone, newest first."""
         account = self._checks.id("account_id", request.account_id)
-        phone = self._checks.phone("phone", request.phone, "")
+        phone = self._checks.phone("phone", request.phone, None)
         before = read_page_token(request.page_token, account, phone)
         size = self._checks.page_size(request.page_size)
         # One more than asked for tells whether there is a next page.

@@ -9,6 +9,8 @@ import zlib
 from stopline_server.errors import FieldError
 
 _PREFIX = "v1."
+_LAST_VERSION = (1 << 63) - 1
+"""A version is a bigint in the database."""
 
 
 def as_of(version: int) -> str:
@@ -37,7 +39,7 @@ def read_page_token(token: str, account: str, phone: int) -> int | None:
         before, owner = (int(part, 16) for part in text.split("."))
     except (binascii.Error, ValueError):
         before, owner = 0, -1
-    if owner != _owner(account, phone) or before < 1:
+    if owner != _owner(account, phone) or not 1 <= before <= _LAST_VERSION:
         raise FieldError("page_token", "is not one of this list; pass next_page_token back as it came")
     return before
 

@@ -89,7 +89,7 @@ class _Group:
         entry = self.entries.get((event.account, event.message_id))
         if entry is not None:
             self.repeats.add(index)
-            return None if entry.fingerprint == event.fingerprint() else MessageIdReusedError(event.message_id)
+            return None if entry.fingerprint == event.fingerprint() else MessageIdReusedError()
         if event.reading.action is Action.NONE:
             return None
         rows = self.rows.setdefault((event.account, event.phone), {})

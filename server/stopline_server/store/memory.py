@@ -51,7 +51,7 @@ class MemoryStore:
         rows = account.rows[event.phone]
         entry = account.by_message.get(event.message_id)
         if entry is not None and entry.fingerprint != event.fingerprint():
-            raise MessageIdReusedError(event.message_id)
+            raise MessageIdReusedError()
         duplicate = entry is not None
         if entry is None and event.reading.action is not Action.NONE:
             entry, row = decide(rows.get(event.program), event, account.version + 1, self._now())
