@@ -52,14 +52,7 @@ class RpcServer:
             "TimelineService": TimelineService(store, checks),
             "AdminService": AdminService(limits, schema_revision),
         }
-        self._server = grpc.aio.server(
-            options=[
-                ("grpc.so_reuseport", 1),
-                ("grpc.max_receive_message_length", limits.message_bytes),
-                ("grpc.max_send_message_length", limits.message_bytes),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
-            ]
-        )
+        self._server = grpc.aio.server(options=server_options(limits))
         self._add_services(services)
         self.port = 0
 
@@ -101,6 +94,16 @@ class RpcServer:
         ]  # fmt: skip
         reflection.enable_server_reflection(names, self._server)
         self._server.add_generic_rpc_handlers((_reflection_v1(names),))
+
+
+def server_options(limits: Limits) -> list[tuple[str, int]]:
+    """The options of the gRPC server of a worker."""
+    return [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_send_message_length", limits.message_bytes),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+    ]
 
 
 def _reflection_v1(names: list[str]) -> grpc.GenericRpcHandler[Any, Any]:

@@ -1,0 +1,1 @@
+"""The benchmarks of `make bench`. Not tests: pytest collects none of this."""
