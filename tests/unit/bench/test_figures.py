@@ -21,7 +21,7 @@ FIGURE = Figure(
 
 def test_a_ratio_is_taken_round_by_round() -> None:
     assert ratios(FIGURE.ours, FIGURE.yardstick) == Spread(0.8, 0.3, 1.0)
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         ratios([1.0], [1.0, 2.0])
 
 
