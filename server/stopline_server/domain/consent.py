@@ -137,7 +137,8 @@ def decide(row: Consent | None, event: NewEvent, version: int, now: int) -> tupl
         row: The consent row of the event's account, phone and program, or None where there is none.
         event: What happened.
         version: The account's version that the event gets.
-        now: The store's clock, read under the account's lock.
+        now: The store's clock, read under the account's lock. Never before the `now` of the account's events so far, on
+            whatever machine those were recorded.
 
     Returns:
         The entry to record, and the new row if the event counted, else None: the row stays as it is.

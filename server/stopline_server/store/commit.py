@@ -22,12 +22,13 @@ MAX_GROUP = 500
 """The most events in one transaction: bounds how long an account's row is locked."""
 
 # Sorted, so that two groups never wait for each other in a ring. The clock is read outside the locking part: after
-# the wait for the lock, so that times grow with versions.
+# the wait for the lock, so that times grow with versions; and it never goes behind the account's latest, or a STOP that
+# comes after the machine's clock was set back (or after a fail-over to a slower one) would lose to a START before it.
 _LOCK = """
 WITH locked AS MATERIALIZED (
-    SELECT account_id, version FROM account WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE
+    SELECT account_id, version, clock FROM account WHERE account_id = ANY($1::text[]) ORDER BY account_id FOR UPDATE
 )
-SELECT account_id, version, clock_timestamp() FROM locked
+SELECT account_id, version, greatest(clock, clock_timestamp()) FROM locked
 """
 _NEW_ACCOUNTS = "INSERT INTO account (account_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 _KNOWN_ENTRIES = """
@@ -63,8 +64,9 @@ WITH new_entry AS (
         changed_at = excluded.changed_at, effective_at = excluded.effective_at, source = excluded.source,
         keyword = excluded.keyword, message_id = excluded.message_id
 )
-UPDATE account a SET version = k.version
-FROM unnest($30::text[], $31::bigint[]) AS k (account_id, version) WHERE a.account_id = k.account_id
+UPDATE account a SET version = k.version, clock = k.clock
+FROM unnest($30::text[], $31::bigint[], $32::timestamptz[]) AS k (account_id, version, clock)
+WHERE a.account_id = k.account_id
 """
 _CONSENT_COLUMNS = 11
 
@@ -237,5 +239,6 @@ def _decide_all(group: _Group, events: Sequence[NewEvent]) -> list[Recorded | Ex
 def _columns(group: _Group) -> list[Sequence[object]]:
     entries = list(zip(*map(entry_columns, group.new_entries), strict=True))
     rows = list(zip(*map(consent_columns, group.new_rows.values()), strict=True)) or [()] * _CONSENT_COLUMNS
-    accounts = {entry.account: group.versions[entry.account] for entry in group.new_entries}
-    return [*entries, *rows, list(accounts), list(accounts.values())]
+    accounts = list({entry.account: None for entry in group.new_entries})
+    versions = [group.versions[account] for account in accounts]
+    return [*entries, *rows, accounts, versions, [group.clocks[account] for account in accounts]]

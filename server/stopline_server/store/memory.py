@@ -27,6 +27,7 @@ class _Account:
 
     def __init__(self) -> None:
         self.version = 0
+        self.clock = 0
         self.rows: dict[int, dict[str, Consent]] = defaultdict(dict)
         self.entries: list[Entry] = []
         self.by_message: dict[str, Entry] = {}
@@ -51,10 +52,11 @@ class MemoryStore:
         rows = account.rows[event.phone]
         entry = account.by_message.get(event.message_id)
         if entry is not None and entry.fingerprint != event.fingerprint():
-            raise MessageIdReusedError()
+            raise MessageIdReusedError
         duplicate = entry is not None
         if entry is None and event.reading.action is not Action.NONE:
-            entry, row = decide(rows.get(event.program), event, account.version + 1, self._now())
+            account.clock = max(account.clock, self._now())
+            entry, row = decide(rows.get(event.program), event, account.version + 1, account.clock)
             account.version = entry.version
             account.entries.append(entry)
             account.by_message[event.message_id] = entry

@@ -41,6 +41,8 @@ account = Table(
     metadata,
     _id("account_id"),
     Column("version", BigInteger, nullable=False, server_default=text("0")),
+    # The latest "now" that an event of the account was recorded at.
+    _time("clock", server_default=text("now()")),
     _time("created_at", server_default=text("now()")),
     PrimaryKeyConstraint("account_id", name="account_pkey"),
     comment="One row a tenant. Its lock is taken first by every write, so version order is commit order.",

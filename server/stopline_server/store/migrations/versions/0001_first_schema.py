@@ -11,6 +11,7 @@ _STATEMENTS = (
     CREATE TABLE account (
         account_id text COLLATE "C" NOT NULL,
         version    bigint NOT NULL DEFAULT 0,
+        clock      timestamptz NOT NULL DEFAULT now(),
         created_at timestamptz NOT NULL DEFAULT now(),
         CONSTRAINT account_pkey PRIMARY KEY (account_id)
     ) WITH (fillfactor = 50)
