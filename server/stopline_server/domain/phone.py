@@ -3,13 +3,15 @@
 A phone is the `int` of its E.164 digits (+14155550100 is 14155550100); 0 means "no possible number". It is the key of
 a person's consent, so two spellings of a number must never give two ints: the STOP of one would not block the other.
 
-The truth is libphonenumber, as the `phonenumbers` library. On top of it stand two things:
+The truth is libphonenumber, as the `phonenumbers` library. On top of it stand three things:
 
 * `_settle`. The library's reading is not idempotent: it strips one trunk prefix and lets the rest be. It reads
   +20 00 985354779 as +20 0985354779, and that as +20 985354779. A search over all calling codes with random digits
   after none, one or several trunk prefixes (1.3 million strings, `phonenumbers` 9.0.43) found such chains for 72 of
   the 215 codes, of up to six readings (+971 00000 062023), some ending in no number at all (+43 00 1435), and no cycle.
   What is returned is the end of the chain: a spelling that the library leaves as it is.
+* `_without_trunk`. Colombia once dialled a carrier's code after the 0, so the library takes "03" off, or nothing: it
+  leaves +57 (0) 300 1728588, a common way to write +57 300 1728588, as a number of its own.
 * `_CanonicalSpellings`. Bulk lists are mostly canonical E.164, and the library takes 10 to 18 µs a number. For those
   the metadata alone proves that the library would answer the same digits.
 
@@ -32,6 +34,7 @@ from phonenumbers import (
     PhoneMetadata,
     ValidationResult,
     is_possible_number_with_reason,
+    is_valid_number,
     national_significant_number,
     parse,
     region_code_for_country_code,
@@ -165,11 +168,37 @@ def _settle(digits: int) -> int:
         if not digits:
             return 0
         spelling = f"+{digits}"
-        again = _CANONICAL.read(spelling) or _parse(spelling, None)
-        if again == digits:
+        if _CANONICAL.read(spelling):
             return digits
+        again = _parse(spelling, None)
+        if again == digits:
+            again = _without_trunk(digits)
+            if again == digits:
+                return digits
         digits = again
     return 0
+
+
+def _without_trunk(digits: int) -> int:
+    """What is left without the national prefix, if that is a valid number and the whole is none; else the whole."""
+    code = _calling_code(f"+{digits}")
+    metadata = _metadata(code)
+    head = code + ((metadata and metadata.national_prefix) or "")
+    if len(head) > len(code) and str(digits).startswith(head):
+        bare = _parse(f"+{code}{str(digits)[len(head) :]}", None)
+        if bare and _is_valid(bare) and not _is_valid(digits):
+            return bare
+    return digits
+
+
+def _is_valid(digits: int) -> bool:
+    return is_valid_number(parse(f"+{digits}", None))
+
+
+def _metadata(code: str) -> PhoneMetadata | None:
+    """What the library goes by for a calling code: the metadata of its main region."""
+    region = region_code_for_country_code(int(code))
+    return PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
 
 
 class _CanonicalSpellings:
@@ -181,7 +210,7 @@ class _CanonicalSpellings:
     the rest, and changes nothing if the pattern does not match there, or matches nothing at all (Argentina's always
     matches) with no group taking part. The number is possible if n is among the possible lengths of that region. So a
     text is canonical if n is such a length and no match of the prefix pattern takes a digit. Where one does, the
-    library decides.
+    library decides. The national prefix that `_without_trunk` looks at is always such a match.
 
     The rules are made from the library's metadata, for each calling code when it is first met: loading all metadata
     takes 30 to 100 ms. Not locked: two threads may make a rule twice, the same one.
@@ -248,8 +277,7 @@ def _lines(texts: Sequence[str]) -> str:
 
 def _spelling_pattern(code: str) -> re.Pattern[str]:
     """The pattern of the canonical spellings of a calling code. What it does not match may still be a number."""
-    region = region_code_for_country_code(int(code))
-    metadata = PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    metadata = _metadata(code)
     if metadata is None or metadata.general_desc is None:
         return _NEVER
     desc = metadata.general_desc

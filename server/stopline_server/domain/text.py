@@ -26,7 +26,7 @@ _KEYCAP = re.compile("[0-9#*]\ufe0f?\u20e3")
 _SIGNATURE = re.compile(
     r"[\n\r][ \t\xa0\u200b-\u200f\ufeff]*"
     r"(?:--[ \t\xa0]*(?=[\n\r]|\Z)|_{8}"
-    r"|sent (?:from|via|with) |get outlook for "
+    r"|sent (?:from|via|with|using|wirelessly) |get outlook for "
     r"|envoy(?:é|e\u0301|e) (?:de|depuis|à partir de|avec) |enviado (?:desde|do|de|a partir do|con|com) |inviato da"
     r"|gesendet (?:von|mit) |von mein[a-z]{0,3} [^\n\r]{1,40} gesendet|verstuurd vana)",
     re.IGNORECASE,

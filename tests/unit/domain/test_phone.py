@@ -10,47 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat
+from tests.unit.domain.phone_oracle import CODES, REGIONS, library, library_settled, trunk_prefixes
 
 from stopline_server.domain import phone
 from stopline_server.domain.phone import format_phone, is_region, mask_phone, read_phone, read_phones
 
-CODES = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
-REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 ANY_REGION = st.sampled_from(["", *REGIONS, "us", "XX", "001", "ZZ", "\ud800", "USA"])
 PHONE_LIKE = st.text(
     "0123456789" * 4 + "+-() ./x#;,~*\t\n" + "abcZext=tel:" + "０٣+＋\u200e\u202f\u00a0\u2013é²", max_size=30
 )
-
-
-def library(text: str, region: str | None) -> int:
-    """What the library alone reads, once: possible, and 7 to 15 digits."""
-    try:
-        number = phonenumbers.parse(text, region)
-    except phonenumbers.NumberParseException:
-        return 0
-    if phonenumbers.is_possible_number_with_reason(number) != phonenumbers.ValidationResult.IS_POSSIBLE:
-        return 0
-    digits = phonenumbers.format_number(number, PhoneNumberFormat.E164)[1:]
-    return int(digits) if 7 <= len(digits) <= 15 else 0
-
-
-def library_settled(text: str, region: str | None) -> int:
-    """The same, read again until it stays: the answer that every short cut must give."""
-    digits = library(text, region)
-    while digits and (again := library(f"+{digits}", None)) != digits:
-        digits = again
-    return digits
-
-
-def trunk_prefixes(code: int) -> list[str]:
-    region = phonenumbers.region_code_for_country_code(code)
-    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-    assert metadata
-    own = [metadata.national_prefix] if metadata.national_prefix else []
-    # Trunk prefixes, carrier codes and mobile marks from around the world, with every code: what strips one of them
-    # must be found.
-    others = "0 1 8 9 00 01 06 010 015 080 90 0015 179 180020 003768 1001"
-    return own * 4 + others.split()
 
 
 def sweep(rng: random.Random, each: int) -> Iterator[str]:
@@ -66,7 +34,7 @@ def sweep(rng: random.Random, each: int) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def swept() -> list[str]:
-    return list(sweep(random.Random("phones"), each=12))
+    return list(sweep(random.Random("phones"), each=6))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +91,8 @@ class TestSpellings:
             (20985354779, "EG", ["+20 985354779", "+20 0985354779", "+20 00 985354779", "00 20 00 985354779"]),
             (2250712345678, "CI", ["07 12 34 56 78", "+225 07 12 34 56 78"]),
             (80012345678, "", ["+800 1234 5678", "+80012345678"]),
+            # 03 was a trunk prefix with a carrier's code: the library takes all of it or nothing.
+            (573001728588, "CO", ["+57 (0) 300 1728588", "0 300 1728588", "03 300 1728588", "300 172 8588"]),
         ],
     )  # fmt: skip
     def test_all_spellings_of_a_number_are_one(self, digits: int, region: str, texts: list[str]) -> None:
@@ -196,6 +166,8 @@ class TestSettling:
             ("+43001435", [4301435], 0),
             ("+980008003", [98008003, 9808003], 0),
             ("+35215114 2729", [3522729], 3522729),
+            # Valid with its zeros, and without the first one: two numbers.
+            ("+8100665053222", [8100665053222], 8100665053222),
             # The one range found where the library reads a valid number as another. Pinned: should it end, all is well.
             ("+3758103205101", [375103205101], 375103205101),
         ],
@@ -289,7 +261,7 @@ class TestLists:
             assert read_phones(texts * count, "US") == expected * count
 
     @given(st.lists(st.one_of(st.sampled_from(list(sweep(random.Random(7), 1))), PHONE_LIKE)), ANY_REGION)
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=80, deadline=None)
     def test_whatever_is_in_it(self, texts: list[str], region: str) -> None:
         expected = [read_phone(text, region) for text in texts]
         assert read_phones(texts, region) == expected
@@ -315,7 +287,7 @@ class TestLists:
 
 class TestAnything:
     @given(st.one_of(st.text(st.characters(exclude_categories=()), max_size=300), PHONE_LIKE), ANY_REGION)
-    @settings(max_examples=1500, deadline=None)
+    @settings(max_examples=1000, deadline=None)
     @example("tel:123;phone-context=+", "US")
     @example(";phone-context=+1;isub=3", "US")
     @example(";ext=1", "")
@@ -326,7 +298,7 @@ class TestAnything:
         assert read_phone(format_phone(digits), "FR") == digits
 
     @given(st.text("0123456789+-() ./x#;,~*\t\nabcZext=", max_size=40), ANY_REGION)
-    @settings(max_examples=800, deadline=None)
+    @settings(max_examples=500, deadline=None)
     def test_an_ascii_text_is_what_the_library_says(self, text: str, region: str) -> None:
         assert read_phone(text, region) == library_settled(text, region if is_region(region) else None)
 
