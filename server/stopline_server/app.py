@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 _RETRY_S = 0.05
 _RETRY_MOST_S = 0.5
 _HEALTH_EVERY_S = 0.5
-_PING_TIMEOUT_S = 2.0
+_PING_TIMEOUT_S = 1.0
 _WARM_S = 0.5
 """How long a start waits for Redis: without it, everything is served, but more slowly."""
 
@@ -113,11 +113,16 @@ class App:
             await asyncio.sleep(_HEALTH_EVERY_S)
 
     async def _answers(self) -> bool:
-        try:
-            await asyncio.wait_for(self._store.ping(), _PING_TIMEOUT_S)
-        except (StoreUnavailableError, TimeoutError):
-            return False
-        return True
+        # Twice: where this process itself had no turn for so long, the first time is over before it can look.
+        for _ in range(2):
+            try:
+                await asyncio.wait_for(self._store.ping(), _PING_TIMEOUT_S)
+            except TimeoutError:
+                continue
+            except StoreUnavailableError:
+                return False
+            return True
+        return False
 
     async def _prepare_schema(self) -> None:
         """Wait until Postgres answers, then see to the schema."""

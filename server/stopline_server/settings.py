@@ -98,7 +98,9 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(
         16 << 20, ge=1 << 20, le=1 << 30, description="bytes of a request or response on the wire"
     )
-    database_pool_size: int = Field(10, ge=2, le=100, description="connections to Postgres a worker")
+    database_pool_size: int = Field(
+        10, ge=2, le=100, description="connections to Postgres a worker, for look-ups; 3 more are kept for all else"
+    )
     database_timeout_s: float = Field(
         3.0, gt=0, le=60, description="seconds: the bound on a connect, a wait for a connection, and a statement"
     )

@@ -10,13 +10,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stopline_server.domain.consent import WHOLE_ACCOUNT, Consent, Entry, NewEvent, Standing, Status, no_consent
 from stopline_server.domain.keywords import Action
@@ -42,6 +43,7 @@ ON CONFLICT (account_id) DO UPDATE SET fence_seq = excluded.fence_seq
 _DROP_FENCE = "DELETE FROM cache_fence WHERE account_id = $1 AND fence_seq = $2"
 _SNAPSHOT = "SELECT phone, program_id, status, version, occurred_at FROM consent WHERE account_id = $1"
 _PIECE_ROWS = 5_000
+_FIRST_CONNECTIONS = 3
 
 _STATUSES = {int(status): status for status in Status}
 
@@ -86,8 +88,11 @@ class PostgresStore:
                 take longer, has it for each of its steps.
         """
         self._engine = make_engine(database_url, pool_size=pool_size, timeout_s=timeout_s)
+        # Views, fences, commits and pings do not queue behind look-ups: where a view comes too late, every check goes
+        # to Postgres, and the queue that made it late never ends.
+        self._first = make_engine(database_url, pool_size=_FIRST_CONNECTIONS, timeout_s=timeout_s)
         self._timeout_s = timeout_s
-        self._commits = GroupCommit(self._driver, timeout_s)
+        self._commits = GroupCommit(partial(self._driver, self._first), timeout_s)
 
     async def record(self, event: NewEvent) -> Recorded:
         """See `ConsentStore.record`."""
@@ -133,28 +138,29 @@ class PostgresStore:
 
     async def ping(self) -> None:
         """See `ConsentStore.ping`."""
-        async with self._driver() as driver:
+        async with self._driver(self._first) as driver:
             await driver.execute("SELECT 1")
 
     async def close(self) -> None:
         """See `ConsentStore.close`."""
         await self._commits.close()
-        await self._engine.dispose()
+        for engine in (self._engine, self._first):
+            await engine.dispose()
 
     async def node_view(self) -> NodeView:
         """See `CacheableStore.node_view`."""
-        async with self._driver() as driver:
+        async with self._driver(self._first) as driver:
             rows = await driver.fetch(_NODE_VIEW)
         return NodeView(rows[0][0], {account: seq for _, account, seq in rows if account is not None})
 
     async def raise_fence(self, account: str) -> None:
         """See `CacheableStore.raise_fence`."""
-        async with self._driver() as driver:
+        async with self._driver(self._first) as driver:
             await driver.execute(_RAISE_FENCE, account)
 
     async def drop_fence(self, account: str, fence_seq: int) -> None:
         """See `CacheableStore.drop_fence`."""
-        async with self._driver() as driver:
+        async with self._driver(self._first) as driver:
             await driver.execute(_DROP_FENCE, account, fence_seq)
 
     async def snapshot(self, account: str) -> AsyncIterator[int | list[AccountRow]]:
@@ -171,20 +177,23 @@ class PostgresStore:
                 ]
 
     @asynccontextmanager
-    async def _connection(self, *, bounded: bool = True) -> AsyncIterator[AsyncConnection]:
+    async def _connection(
+        self, engine: AsyncEngine | None = None, *, bounded: bool = True
+    ) -> AsyncIterator[AsyncConnection]:
         try:
             # Around everything: the wait for a connection, its probe, a connect in its place, and the statements.
-            async with asyncio.timeout(self._timeout_s if bounded else None), self._engine.connect() as connection:
-                yield connection
+            async with asyncio.timeout(self._timeout_s if bounded else None):
+                async with (engine or self._engine).connect() as connection:
+                    yield connection
         except (*_TRANSIENT, DBAPIError) as error:
             if is_transient(error):
                 raise StoreUnavailableError("the consent store cannot be reached; do not send, try again") from error
             raise
 
     @asynccontextmanager
-    async def _driver(self, *, bounded: bool = True) -> AsyncIterator[Any]:
+    async def _driver(self, engine: AsyncEngine | None = None, *, bounded: bool = True) -> AsyncIterator[Any]:
         """The asyncpg connection below a pooled one. Broken in use, it does not go back into the pool."""
-        async with self._connection(bounded=bounded) as connection:
+        async with self._connection(engine, bounded=bounded) as connection:
             pooled = await connection.get_raw_connection()
             driver = pooled.driver_connection
             try:
