@@ -36,22 +36,13 @@ from stopline_server.store.postgres import PostgresStore
 from stopline_server.store.protocol import ConsentStore, LookUp, Recorded
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20.0
-"""The deadline of every call here: a server that never answers fails a test, and does not hang it."""
+PATIENCE_S = 20.0  # the deadline of every call here: a server that never answers fails a test, and does not hang it
 ACCOUNT = "acme"
 # Not the number that error messages write as their example.
 ANN, BOB = "+12025550143", "+447700900123"
 NO_NUMBERS = [
-    "",
-    "STOP",
-    "911",
-    "+1",
-    "+0000000",
-    "+1202555\x000143",
-    "+12025550143999999999",
-    "🙂" * 64,
-    "+1 202 555 014",
-]
+    "", "STOP", "911", "+1", "+0000000", "+1202555\x000143", "+12025550143999999999", "🙂" * 64, "+1 202 555 014",
+]  # fmt: skip
 TEN = 1_700_000_000  # some ten o'clock, in seconds
 
 _STUBS = {
@@ -90,8 +81,7 @@ class Failure:
 
     code: grpc.StatusCode
     reason: str
-    fields: Mapping[str, str]
-    """The description of each bad field."""
+    fields: Mapping[str, str]  # the description of each
     message: str
     everything: str
     """All text that came: the message, the details, the metadata."""
@@ -204,12 +194,9 @@ class Edge:
 
     async def send(self, rpc: MethodDescriptor, *messages: bytes) -> list[bytes]:
         """The answers to bytes, whether they are messages or not."""
-        one = messages if rpc.client_streaming else messages[0]
-        if rpc.client_streaming:
-            make = self.channel.stream_stream if rpc.server_streaming else self.channel.stream_unary
-        else:
-            make = self.channel.unary_stream if rpc.server_streaming else self.channel.unary_unary
-        call = make(path_of(rpc))(iter(one) if rpc.client_streaming else one, timeout=PATIENCE_S)
+        kinds = ("stream" if streams else "unary" for streams in (rpc.client_streaming, rpc.server_streaming))
+        method = getattr(self.channel, "_".join(kinds))(path_of(rpc))
+        call = method(iter(messages) if rpc.client_streaming else messages[0], timeout=PATIENCE_S)
         return [response async for response in call] if rpc.server_streaming else [await call]
 
     async def hear(self, body: str, message_id: str, phone: str = ANN, **more: Any) -> Any:
@@ -225,8 +212,8 @@ class Edge:
 
     async def verdicts(self, *phones: str, **more: Any) -> list[int]:
         """One number a phone."""
-        request = consent_service_pb2.BatchFilterRequest(**{"account_id": ACCOUNT, "phones": phones, **more})
-        return list((await self.ask(request)).verdicts)
+        batch = consent_service_pb2.BatchFilterRequest(**{"account_id": ACCOUNT, "phones": phones, **more})
+        return list((await self.ask(batch)).verdicts)
 
 
 @asynccontextmanager
@@ -269,7 +256,7 @@ class Cable:
     def __init__(self, port: int) -> None:
         self._port = port
         self._writers: list[asyncio.StreamWriter] = []
-        self._pumps: set[asyncio.Task[None]] = set()
+        self.pumps: set[asyncio.Task[None]] = set()
         self.address = ""
 
     async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -277,7 +264,7 @@ class Cable:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
         self._writers += [writer, far_writer]
         for pair in ((reader, far_writer), (far_reader, writer)):
-            self._pumps.add(asyncio.create_task(self._pump(*pair)))
+            self.pumps.add(asyncio.create_task(self._pump(*pair)))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -286,27 +273,20 @@ class Cable:
                 await writer.drain()
 
     def cut(self) -> None:
-        """Cut it, and what comes after it."""
+        """Cut it."""
         for writer in self._writers:
             writer.transport.abort()
-
-    async def close(self) -> None:
-        """Leave nothing behind."""
-        self.cut()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
 
 
 @asynccontextmanager
 async def cable(port: int) -> AsyncIterator[Cable]:
     """A cable to a server on this machine."""
     line = Cable(port)
-    server = await asyncio.start_server(line.join, "127.0.0.1", 0)
-    line.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    async with await asyncio.start_server(line.join, "127.0.0.1", 0) as server:
+        line.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield line
-        await line.close()
+        line.cut()
+        await asyncio.gather(*line.pumps)
 
 
 async def eventually(condition: Callable[[], bool], what: Callable[[], object] = lambda: "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from tests.integration.rpc_help import (
 
 from stopline.v1 import consent_pb2
 from stopline.v1 import consent_service_pb2 as consent
+from stopline.v1 import timeline_service_pb2 as history
 
 
 @pytest.fixture
@@ -174,3 +176,18 @@ async def test_a_message_that_comes_again_is_answered_as_the_first_time(real_edg
         again.duplicate = False
         assert again == first
     assert await real_edge.known() == before
+
+
+async def test_a_long_history_of_long_texts_can_be_read_with_grpcs_own_limit(edge: Edge) -> None:
+    """A page may be shorter than asked for: 4 MiB a message is what clients take that set nothing."""
+    body, count = "STOP" + " " * 16_380, 300
+    await asyncio.gather(*(edge.hear(body, f"long-{number}") for number in range(count)))
+    found, token = [], None
+    while token != "":
+        page = await edge.ask(
+            history.ListTimelineRequest(account_id=ACCOUNT, phone=ANN, page_size=1_000, page_token=token or "")
+        )
+        found += [entry.version for entry in page.entries]
+        token = page.next_page_token
+        assert page.entries
+    assert found == list(range(count + 1, 0, -1))

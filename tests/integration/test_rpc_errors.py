@@ -171,6 +171,20 @@ async def test_a_bug_tells_callers_nothing_and_the_log_where(
     assert await edge.ask(asked)
 
 
+class NoLog:
+    """A standard error whose reader is gone."""
+
+    def error(self, _line: str) -> None:
+        raise BrokenPipeError(" ".join(INSIDE))
+
+
+async def test_a_log_that_cannot_be_written_changes_no_answer(edge: Edge, store: Scripted, log: Log) -> None:
+    structlog.configure(logger_factory=lambda *_: NoLog())
+    store.error = RuntimeError(" ".join(INSIDE))
+    for asked in ASKED:
+        assert (await failure(edge.ask(asked))).what == (grpc.StatusCode.INTERNAL, "INTERNAL")
+
+
 async def test_a_bug_in_the_middle_of_a_stream_ends_it_after_what_was_answered(edge: Edge, store: Scripted) -> None:
     call = edge.consent.StreamFilter()
     await call.write(consent.StreamFilterRequest(chunk_id=1, batch=consent.BatchFilterRequest(account_id=ACCOUNT)))

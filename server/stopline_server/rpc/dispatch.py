@@ -6,6 +6,7 @@ This is done once, when handlers are registered, rather than in interceptors, wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
@@ -153,7 +154,9 @@ async def _fail(context: Context, error: Exception) -> NoReturn:
     if type(error) not in TABLE:
         # Where it happened, not what it says: a driver's message may repeat a phone or a body.
         where = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-        log.error("internal error", kind=type(error).__name__, where=where)
+        # A reader of the log that is gone changes no answer.
+        with contextlib.suppress(OSError, ValueError):
+            log.error("internal error", kind=type(error).__name__, where=where)
     await abort(context, error)
 
 

@@ -8,6 +8,9 @@ from stopline_server.rpc.convert import consent_message, entry_message
 from stopline_server.rpc.tokens import as_of, page_token, read_page_token
 from stopline_server.store.protocol import ConsentStore
 
+_PAGE_BYTES = 3 << 20
+"""A page is cut short at this size: clients that set nothing take messages of 4 MiB."""
+
 
 class TimelineService:
     """The handlers, named as the RPCs are. See protos/stopline/v1/timeline_service.proto for what they promise."""
@@ -33,8 +36,15 @@ class TimelineService:
         size = self._checks.page_size(request.page_size)
         # One more than asked for tells whether there is a next page.
         entries = await self._store.list_timeline(account, phone, before=before, limit=size + 1)
-        more = len(entries) > size
+        page: list[pb.TimelineEntry] = []
+        room = _PAGE_BYTES
+        for entry in entries[:size]:
+            message = entry_message(entry)
+            room -= message.ByteSize()
+            if page and room < 0:
+                break
+            page.append(message)
+        more = len(page) < len(entries)
         return pb.ListTimelineResponse(
-            entries=[entry_message(entry) for entry in entries[:size]],
-            next_page_token=page_token(account, phone, entries[size - 1].version) if more else "",
+            entries=page, next_page_token=page_token(account, phone, page[-1].version) if more else ""
         )

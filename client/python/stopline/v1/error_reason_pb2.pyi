@@ -96,11 +96,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed.
 
-    Every failed call carries a `google.rpc.Status` in the trailer `grpc-status-details-bin`, and in it always one
+    Every call that this service fails carries a `google.rpc.Status` in the trailer `grpc-status-details-bin` (what gRPC
+    itself refuses does not: an unknown method, a message past its size, a passed deadline), and in it always one
     `google.rpc.ErrorInfo` with domain `stopline` and, as its reason, the name of one of these values WITHOUT the
     prefix `ERROR_REASON_` (so `STORE_UNAVAILABLE`). Beside it, by gRPC code:
 
-    - INVALID_ARGUMENT: a `google.rpc.BadRequest` that names each bad field by its path, as in `batch.phones`.
+    - INVALID_ARGUMENT: a `google.rpc.BadRequest` that names each bad field by its path, as in `batch.phones`; none with
+      MALFORMED_MESSAGE, which has no fields.
     - UNAVAILABLE: a `google.rpc.RetryInfo` that says how long to wait.
 
     A failed check is never permission to send. Branch on the code first and the reason second, never on the message,
