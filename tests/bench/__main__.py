@@ -21,7 +21,7 @@ def main() -> int:
     """Run what is asked for; the exit status tells whether it ran rightly, not whether it was fast."""
     parser = argparse.ArgumentParser(prog="make bench", description="Measure Stopline against a yardstick, in turn.")
     parser.add_argument("only", nargs="*", metavar="P3", help=f"which of {', '.join(BENCHES)}; all if none is named")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of each, the two sides in turn (default: 7)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each, the two sides in turn (default: 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="seconds of each side in a round (default: 3)")
     arguments = parser.parse_args()
     unknown = sorted({name.upper() for name in arguments.only} - set(BENCHES))

@@ -69,7 +69,7 @@ def measure(stage: Stage, rounds: int, seconds: float) -> Figure:
     """Acknowledged opt-outs a second, and pgbench's transactions."""
     stage.run_sql(_make_table(stage.database_url))
     ours, theirs, our_p50, their_p50 = [], [], [], []
-    count = int(_A_SECOND * (seconds + 1))
+    count = int(_A_SECOND * (seconds + 2))
     for turn in range(rounds):
         seen = stage.load(METHOD, requests(turn * count, count), seconds=seconds, once=True)
         if set(seen.heads) != {_RECORDED}:

@@ -97,7 +97,7 @@ class Stage:
         connections: int = 4,
         inflight: int = 64,
         seconds: float = 3.0,
-        warmup: float = 0.5,
+        warmup: float = 2.0,
         once: bool = False,
         head: int = 4,
     ) -> Load:
@@ -110,7 +110,7 @@ class Stage:
             connections: How many.
             inflight: Calls in flight over all of them.
             seconds: How long to measure.
-            warmup: How long to send before that.
+            warmup: How long to send before that. A process that had rested is slow to get its core back.
             once: Whether each is sent once only.
             head: How many first bytes to tell answers apart by.
 
